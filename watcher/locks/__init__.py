@@ -1,0 +1,1 @@
+"""The lock file itself: reading, holding and cleaning it."""
