@@ -1,0 +1,1 @@
+"""Where facts come from: the file system, the process table, tmux."""

@@ -1,0 +1,1 @@
+"""tmux: which servers there are, and which panes they have, live."""

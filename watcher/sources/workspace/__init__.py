@@ -1,0 +1,1 @@
+"""The files of a workspace: a pruned tree, watched for the locks in it."""
