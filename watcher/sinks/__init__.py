@@ -1,0 +1,1 @@
+"""Where log lines go, neither blocking the loop nor losing an alert."""
