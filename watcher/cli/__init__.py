@@ -9,6 +9,7 @@ from importlib import import_module
 import click
 from click.shell_completion import shell_complete
 
+from watcher.cli.lean import import_without_openssl
 from watcher.errors import LockwardenError, one_line
 from watcher.version import __version__
 
@@ -43,6 +44,7 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
+        import_without_openssl()
         command: click.Command = import_module(f"watcher.cli.{cmd_name}").command
         return command
 

@@ -47,10 +47,22 @@ def test_help_and_version_import_no_command(argument: str) -> None:
     assert {name for name in loaded if name.startswith("watcher")} == {
         "watcher",
         "watcher.cli",
+        "watcher.cli.lean",
         "watcher.errors",
         "watcher.version",
     }
     assert not loaded & {"asyncio", "msgspec", "psutil", "structlog", "rich", "watchdog"}
+
+
+def test_the_daemon_does_without_openssl_and_a_later_import_has_it() -> None:
+    """The 5 MB of OpenSSL are loaded only where something speaks TLS; hashes are the same."""
+    code = (
+        "import sys; from watcher.cli import lockwarden; lockwarden.get_command(None, 'watch'); "
+        "print(sorted({'_ssl', '_hashlib', 'importlib.metadata'} & set(sys.modules))); "
+        "import hashlib, ssl; print(hashlib.sha256(b'').hexdigest()[:8], ssl.create_default_context().verify_mode.name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "e3b0c442 CERT_REQUIRED"]
 
 
 @pytest.mark.parametrize(("given", "code"), [(None, 0), (0, 0), (1, 1), (3, 3)])
