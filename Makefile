@@ -7,8 +7,9 @@ BIN    := $(VENV)/bin
 WORKSPACE ?= .
 TEST_ARGS ?=
 BENCH_ARGS ?=
+PEERS := inotify-tools fswatch watchman
 
-.PHONY: watch demo test lint format bench bench-smoke stress clean
+.PHONY: watch demo test lint format bench figures bench-smoke stress clean
 
 watch: $(VENV)/.installed
 	@$(BIN)/lockwarden watch "$(WORKSPACE)"
@@ -30,7 +31,12 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/pip install --quiet --disable-pip-version-check watchfiles
+	@test "$$(id -u)" != 0 || apt-get install -qq -y --no-install-recommends $(PEERS) >/dev/null || \
+	  echo "make: could not install $(PEERS): those that are missing are left out" >&2
 	$(BIN)/python -m tests.bench --json build/bench.json $(BENCH_ARGS)
+
+figures: build/bench.json
+	$(BIN)/python -m tests.bench.readme $<
 
 stress: $(VENV)/.dev
 	$(BIN)/python -m tests.stress.observer --operations 100000

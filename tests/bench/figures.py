@@ -1,4 +1,4 @@
-"""Figures, and the table that shows them beside what they are to be."""
+"""Figures, and the table that shows them beside the peers' and beside what they are to be."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -9,15 +9,25 @@ from prettytable import PrettyTable, TableStyle
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table: the work, what was measured, and the goal, as they are printed."""
+    """One line of the table, as it is printed: the work, our figure, what it is to be, and a peer's figure.
+
+    `ratio` is ours over theirs; the goal is a ratio where there is one, else a limit to ours.
+    """
 
     work: str
-    measured: str
+    ours: str
     goal: str = ""
+    peer: str = ""
+    ratio: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Give it as `make bench` keeps it."""
         return asdict(self)
+
+
+def against(work: str, ours: float, peer: str, theirs: float, *, more: str = "", goal: str = "") -> Figure:
+    """Compare seconds with a peer's; `more` is something else about the peer."""
+    return Figure(work, f"{ours:.2f} s", goal, f"{peer}: {theirs:.2f} s{more}", f"{ours / theirs:.2f}")
 
 
 def spread(seconds: Sequence[float]) -> str:
@@ -27,8 +37,13 @@ def spread(seconds: Sequence[float]) -> str:
 
 
 def as_table(figures: Iterable[Figure]) -> str:
-    """Draw the table, in Markdown."""
-    drawn = PrettyTable(["work", "measured", "goal"], align="l")
+    """Draw the table, in Markdown; what stands in the line above is not said again."""
+    drawn = PrettyTable(["work", "lockwarden", "a peer", "ratio", "goal"], align="l")
     drawn.set_style(TableStyle.MARKDOWN)
-    drawn.add_rows([[figure.work, figure.measured, figure.goal] for figure in figures])
+    above = ("", "")
+    for figure in figures:
+        said = (figure.work, figure.ours)
+        work, ours = ("", "") if said == above else said
+        drawn.add_row([work, ours, figure.peer, figure.ratio, figure.goal])
+        above = said
     return drawn.get_string()

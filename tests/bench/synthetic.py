@@ -1,25 +1,33 @@
 """A workspace of a size: workers with sources, and with directories under skip names that nobody should enter."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 _SKIPPED = (".git", "node_modules", "target")
 _FAN_OUT = 10
 
 
-def build(root: Path, *, workers: int, sources: int, skipped: int, files: int) -> int:
-    """Make `workers` directories, each with a lock, `sources` directories, and `skipped` under skip names.
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Workers; directories of each with sources, and under skip names; files in each of those."""
 
-    `files` files lie in each directory. Returns the number of directories, `root` included.
-    """
+    workers: int = 200
+    sources: int = 300
+    skipped: int = 600
+    files: int = 6
+
+
+def build(root: Path, size: Size) -> int:
+    """Make a workspace; returns the number of directories, `root` included."""
     count = 1
-    for number in range(workers):
+    for number in range(size.workers):
         worker = root / f"worker{number:04}"
         (worker / ".runtime").mkdir(parents=True)
         (worker / ".runtime" / "agent.lock").write_text(f'{{"pid": {os.getpid()}}}')
-        count += 2 + _tree(worker / "src", sources, files)
-        for name in _SKIPPED:
-            count += _tree(worker / name, skipped // len(_SKIPPED), files)
+        count += 2 + _tree(worker / "src", size.sources, size.files)
+        for name in _SKIPPED if size.skipped else ():
+            count += _tree(worker / name, size.skipped // len(_SKIPPED), size.files)
     return count
 
 
