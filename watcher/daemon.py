@@ -384,8 +384,6 @@ class Daemon:
         self._set_timer("heartbeat", self._loop.time() + interval if interval > 0 else None, self._heartbeat)
 
     def _heartbeat(self) -> None:
-        if not self._journal.alive:
-            self.stop(NOBODY_READS)
         self._beat()
         self._beat_at = time.time()
         self._show_vitals()
@@ -413,8 +411,12 @@ class Daemon:
         )
 
     def _show_vitals(self) -> None:
-        """Have `status` know how we are, a little after anything has changed."""
+        """Have `status` know how we are, a little after anything has changed; see whether anybody reads the log."""
         self._timers.pop("vitals", None)
+        if not self._journal.alive:
+            self.stop(NOBODY_READS)
+        elif self._journal.waiting:  # what becomes of the last lines is seen though nothing more may happen
+            self._set_timer("vitals", self._loop.time() + _VITALS, self._show_vitals)
         stats = self._probes.stats
         self._store.publish(
             Vitals(

@@ -1,6 +1,7 @@
 """The watcher as an object in another program."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from watcher import Watcher
 from watcher.errors import JobError
 from watcher.settings import Settings
 from watcher.settings.tree import Tmux
+from watcher.sinks.line import Line
+from watcher.sinks.pipeline import Journal
+from watcher.sinks.sink import SinkEnded
 
 _NO_TMUX = Settings(tmux=Tmux(enabled=False))
 
@@ -48,6 +52,44 @@ def test_ends_its_iteration_when_it_is_left(workspace: Path) -> None:
 
 async def _all(watcher: Watcher) -> list[object]:
     return [transition async for transition in watcher]
+
+
+class _Leaver:
+    """A reader that takes nothing until it is let go, and then is gone."""
+
+    name = "leaver"
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+
+    def offer(self, _line: Line) -> bool:
+        """Have the thread write."""
+        return False
+
+    def write(self, _line: Line) -> None:
+        """Wait, and be gone."""
+        self.gate.wait(DEADLINE)
+        raise SinkEnded("broken pipe")
+
+    def reopen(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def test_ends_when_its_last_reader_leaves_though_nothing_more_happens(workspace: Path) -> None:
+    """That nobody takes the last line is found out after it was written; no event and no heartbeat is waited for."""
+    sink = _Leaver()
+    journal = Journal([sink])
+
+    async def play() -> list[object]:
+        async with asyncio.timeout(DEADLINE), Watcher(workspace, _NO_TMUX, journal=journal) as watcher:
+            sink.gate.set()
+            return await _all(watcher)
+
+    assert asyncio.run(play()) == []
+    journal.close()
 
 
 def test_refuses_what_is_no_workspace(workspace: Path) -> None:
