@@ -25,4 +25,9 @@ def one_line(text: object) -> str:
 
     Paths and values come from elsewhere, and may hold newlines, escape sequences or bytes that are not UTF-8.
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+    return "".join(c if c.isprintable() else _spelled(c) for c in str(text))
+
+
+def _spelled(c: str) -> str:
+    r"""Spell a character; a byte that is not UTF-8 (PEP 383) as `\xNN`, as the log does."""
+    return f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else c.encode("unicode_escape").decode("ascii")

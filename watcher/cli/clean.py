@@ -11,14 +11,13 @@ from typing import Any
 import click
 
 from watcher import parts
-from watcher.cli.facts import plain, record_fields
+from watcher.cli.facts import json_object, plain, record_fields, worker_fields
 from watcher.cli.options import settings_options, workspace_argument
 from watcher.cli.table import age, plural, table
 from watcher.errors import one_line
 from watcher.library.clean import StaleLock, remove, stale_locks
 from watcher.paths import lock_path_of
 from watcher.settings import Loaded, Settings
-from watcher.sinks.formats import json_line
 from watcher.survey import judge, survey, workspace_at
 
 _HEAD = ("WORKER", "PROCESS", "SESSION", "AGE", "WHY")
@@ -74,7 +73,7 @@ def command(workspace: str, loaded: Loaded, *, dry_run: bool, yes: bool, as_json
         if result.outcome is _Outcome.FAILED:
             where = lock_path_of(result.lock.directory)
             print(f"lockwarden: {one_line(f'{where}: {result.trouble}')}; it is still there", file=sys.stderr)
-    click.echo(json_line(_as_json(root, results)) if as_json else _summary(results, len(surveyed.locks)))
+    click.echo(json_object(_as_json(root, results)) if as_json else _summary(results, len(surveyed.locks)))
     outcomes = {result.outcome for result in results}
     return _FAILURE if _Outcome.FAILED in outcomes else _LEFT if _Outcome.KEPT in outcomes else 0
 
@@ -128,7 +127,7 @@ def _as_json(root: str, results: Iterable[_Result]) -> dict[str, Any]:
         "workspace": root,
         "locks": [
             {
-                "worker": result.lock.worker,
+                **worker_fields(result.lock.worker),
                 "lock_path": lock_path_of(result.lock.directory),
                 **record_fields(result.lock.record),
                 "outcome": result.outcome,

@@ -3,6 +3,7 @@
 import click
 
 from watcher.cli.options import settings_options
+from watcher.errors import one_line
 from watcher.settings import Loaded, as_toml
 
 
@@ -18,7 +19,7 @@ def check(loaded: Loaded) -> None:
 
     Exit codes: 0 nothing is, 2 something is.
     """
-    click.echo(f"{loaded.path}: fine" if loaded.path else "no config file: fine")
+    click.echo(f"{one_line(loaded.path)}: fine" if loaded.path else "no config file: fine")
 
 
 @command.command()

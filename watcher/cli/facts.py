@@ -5,16 +5,24 @@ from datetime import datetime
 from typing import Any
 
 from rules.model import LockRecord
+from watcher.sinks.formats import json_line
 from watcher.sinks.line import rfc3339
+from watcher.sinks.text import cleaned, exact, is_clean
+
+
+def json_object(fields: Mapping[str, object]) -> str:
+    """Write one JSON object in ASCII that any strict reader takes: names that are not UTF-8 as the log has them."""
+    return json_line(_written(fields))
 
 
 def plain(fields: Mapping[str, object]) -> dict[str, Any]:
-    """Leave out what does not apply, and write times, as the log does."""
-    return {
-        name: rfc3339(value) if isinstance(value, datetime) else value
-        for name, value in fields.items()
-        if value not in (None, "")
-    }
+    """Leave out what does not apply; write times and names, as the log does."""
+    return {name: _written(value) for name, value in fields.items() if value not in (None, "")}
+
+
+def worker_fields(worker: str) -> dict[str, str]:
+    """Name a worker; one whose name is not UTF-8 by its exact bytes too, as the log does."""
+    return {"worker": worker} if is_clean(worker) else {"worker": cleaned(worker), "worker_hex": exact(worker)}
 
 
 def record_fields(record: LockRecord) -> dict[str, Any]:
@@ -27,3 +35,17 @@ def record_fields(record: LockRecord) -> dict[str, Any]:
             "acquired_at": record.acquired_at,
         }
     )
+
+
+def _written(value: object) -> object:
+    match value:
+        case datetime():
+            return rfc3339(value)
+        case str():
+            return cleaned(value)
+        case Mapping():
+            return {name: _written(each) for name, each in value.items()}
+        case list():
+            return [_written(each) for each in value]
+        case _:
+            return value

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from watcher.cli.facts import plain, record_fields
+from watcher.cli.facts import json_object, plain, record_fields, worker_fields
 from watcher.cli.options import settings_options
 from watcher.cli.worker import locating, session_of, session_option, tell, worker_argument
 from watcher.errors import UsageError, one_line
@@ -16,7 +16,6 @@ from watcher.library.standing import OURS, UNLOCKED
 from watcher.locks.errors import InvalidLockError, LockError
 from watcher.report import lock_fields
 from watcher.settings import Loaded
-from watcher.sinks.formats import json_line
 from watcher.survey import judge
 
 _Result = TypeVar("_Result")
@@ -149,4 +148,5 @@ def _refused(lock: Lock, refusal: LockError, *, as_json: bool) -> int:
 
 
 def _object(lock: Lock, result: str, status: str, facts: Mapping[str, object]) -> str:
-    return json_line({"result": result, "status": status, **facts, "worker": lock.worker, "lock_path": lock.path})
+    about = {**worker_fields(lock.worker), "lock_path": lock.path}
+    return json_object({"result": result, "status": status, **facts, **about})

@@ -1,21 +1,17 @@
 """`lockwarden scan`: one look, a table, an exit code."""
 
 import time
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import click
 
 from rules.model import Finding, Kind, Liveness, LockView, Severity, Verdict
+from watcher.cli.facts import json_object, plain, worker_fields
 from watcher.cli.options import settings_options, workspace_argument
 from watcher.cli.progress import Elapsing
 from watcher.cli.table import age, plural, table
 from watcher.report import lock_fields
 from watcher.settings import Loaded
-from watcher.sinks.formats import json_line
-from watcher.sinks.line import rfc3339
-from watcher.sinks.text import cleaned, exact, is_clean
 from watcher.sources.processes.watch import describe
 from watcher.survey import Survey, Surveyed, survey, workspace_at
 
@@ -38,7 +34,7 @@ def command(workspace: str, loaded: Loaded, *, as_json: bool) -> int:
     root = workspace_at(workspace)
     with Elapsing():
         surveyed = survey(root, loaded.settings)
-    click.echo(json_line(_as_json(surveyed)) if as_json else _as_text(surveyed))
+    click.echo(json_object(_as_json(surveyed)) if as_json else _as_text(surveyed))
     return int(any(surveyed.findings))
 
 
@@ -80,7 +76,7 @@ def _row(surveyed: Surveyed) -> tuple[str, ...]:
 
 def _as_json(surveyed: Survey) -> dict[str, Any]:
     return {
-        "workspace": cleaned(surveyed.root),
+        "workspace": surveyed.root,
         "directories": surveyed.directories,
         "skipped": surveyed.skipped,
         "seconds": round(surveyed.seconds, 6),
@@ -92,13 +88,12 @@ def _as_json(surveyed: Survey) -> dict[str, Any]:
 
 
 def _lock(view: LockView) -> dict[str, Any]:
-    worker_hex = "" if is_clean(view.worker) else exact(view.worker)
-    return _plain({**lock_fields(view), "worker_hex": worker_hex})
+    return plain({**lock_fields(view), **worker_fields(view.worker)})
 
 
-def _finding(finding: Finding) -> Mapping[str, Any]:
+def _finding(finding: Finding) -> dict[str, Any]:
     other = finding.other.record if finding.other is not None else None
-    return _plain(
+    return plain(
         {
             "kind": finding.kind,
             "severity": finding.severity,
@@ -111,18 +106,3 @@ def _finding(finding: Finding) -> Mapping[str, Any]:
             "occupied_by": finding.occupied_by,
         }
     )
-
-
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what does not apply, as the log does; write times and names as it does."""
-    return {name: _written(value) for name, value in fields.items() if value not in (None, "")}
-
-
-def _written(value: object) -> object:
-    match value:
-        case datetime():
-            return rfc3339(value)
-        case str():
-            return cleaned(value)
-        case _:
-            return value

@@ -10,14 +10,13 @@ import click
 
 from rules.alerts import Alert
 from rules.model import Liveness, Severity
+from watcher.cli.facts import json_object, worker_fields
 from watcher.cli.options import settings_options, workspace_argument
 from watcher.cli.table import age, plural, table
 from watcher.errors import UsageError, one_line
 from watcher.records import utc
 from watcher.settings import Loaded
-from watcher.sinks.formats import json_line
 from watcher.sinks.line import rfc3339
-from watcher.sinks.text import cleaned
 from watcher.state import Vitals, state_directory
 from watcher.state.report import Report, look
 from watcher.survey import workspace_at
@@ -47,7 +46,7 @@ def command(workspace: str, loaded: Loaded, *, as_json: bool, live: bool) -> int
     report = look(directory, root)
     if report.running is None:
         workspace_at(workspace)
-    click.echo(json_line(_as_json(root, report)) if as_json else "\n".join(_as_text(root, report)))
+    click.echo(json_object(_as_json(root, report)) if as_json else "\n".join(_as_text(root, report)))
     return 0 if report.watcher is Liveness.ALIVE else NO_WATCHER
 
 
@@ -130,7 +129,7 @@ def _row(alert: Alert, now: float) -> tuple[str, ...]:
 
 
 def _as_json(root: str, report: Report) -> dict[str, Any]:
-    found: dict[str, Any] = {"workspace": cleaned(root), "running": report.watcher is Liveness.ALIVE}
+    found: dict[str, Any] = {"workspace": root, "running": report.watcher is Liveness.ALIVE}
     if (running := report.running) is not None:
         found |= {
             "pid": running.pid,
@@ -163,12 +162,12 @@ def _alert(alert: Alert) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "kind": finding.kind,
         "severity": finding.severity,
-        "worker": cleaned(finding.worker),
+        **worker_fields(finding.worker),
         "fingerprint": alert.fingerprint,
         "episode": alert.episode,
         "starts_at": rfc3339(utc(alert.starts_at)),
-        "reason": cleaned(finding.reason),
-        "hint": cleaned(finding.hint),
+        "reason": finding.reason,
+        "hint": finding.hint,
     }
     if finding.claim is not None:
         fields |= {"pid": finding.claim.record.pid, "session_id": finding.claim.record.session_id}
