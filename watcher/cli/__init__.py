@@ -57,7 +57,10 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def lockwarden() -> None:
-    """Watch the identity locks of AI coding agents, and say at once when one goes wrong."""
+    """Watch the identity locks of AI coding agents, and say at once when one goes wrong.
+
+    Example: lockwarden watch ~/town
+    """
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -15,6 +15,9 @@ _MAKERS = {
 @click.command()
 @click.argument("what", type=click.Choice(list(_MAKERS)), default="record")
 def command(what: str) -> None:
-    """Print the JSON Schema of a log record, of the config file or of the state file."""
+    """Print the JSON Schema of a log record, of the config file or of the state file.
+
+    Example: lockwarden schema config > lockwarden.schema.json
+    """
     module, function = _MAKERS[what]
     click.echo(json.dumps(getattr(import_module(module), function)(), indent=2))

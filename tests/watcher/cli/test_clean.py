@@ -253,9 +253,3 @@ def test_a_session_that_came_back_before_the_answer_keeps_its_lock(
             subprocess.run([*tmux, "kill-server"], check=True, timeout=PATIENCE)
     assert (code, out.splitlines()[-1]) == (0, "1 stale lock changed meanwhile, not removed")
     assert stale.exists()
-
-
-def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    """The help text shows how the command is used."""
-    assert main(["clean", "--help"]) == 0
-    assert "Example: lockwarden clean ~/town --dry-run" in capsys.readouterr().out

@@ -246,10 +246,3 @@ def test_from_a_shell_script(tmp_path: Path) -> None:
     assert acquired.startswith("acquired for PID ")
     assert (checked, other, released) == ("locked (by us)", "other: 1", "released")
     assert not (tmp_path / ".runtime" / "agent.lock").exists()
-
-
-@pytest.mark.parametrize("arguments", [[], ["acquire"], ["release"], ["check"], ["show"]])
-def test_help_has_an_example(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Each help text shows how the command is used."""
-    assert main(["lock", *arguments, "--help"]) == 0
-    assert f"Example: lockwarden lock {arguments[0] if arguments else 'acquire'} " in capsys.readouterr().out

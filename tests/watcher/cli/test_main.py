@@ -1,13 +1,15 @@
 import os
+import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import click
 import pytest
 
-from watcher.cli import COMMANDS, main
+from watcher.cli import COMMANDS, lockwarden, main
 from watcher.errors import JobError, UsageError
 from watcher.version import __version__
 
@@ -36,6 +38,49 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert capsys.readouterr().out == out
     assert all(f"  {name} " in out for name in COMMANDS)
+
+
+def commands(command: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
+    """List a command, and all below it, each by the words that call it."""
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from commands(below, *path, name)
+
+
+EXAMPLE = re.compile(r"^  Example: (lockwarden [^\n]+)\n", re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", [*commands(lockwarden)], ids=" ".join)
+def test_the_help_of_each_command_has_an_example(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """One line of a shell, with a command and options that there are; what a command gives is in its exit codes."""
+    assert main([*path, "--help"]) == 0
+    [example] = EXAMPLE.findall(capsys.readouterr().out)
+    words = shlex.split(re.split(r" (?:&&|\|\||>) ", example)[0])
+    assert words[1 : 1 + len(path)] == list(path)
+    command: click.Command = lockwarden
+    context = click.Context(lockwarden)
+    while isinstance(command, click.Group) and words[1:]:
+        below = command.get_command(context, words.pop(1))
+        assert below is not None
+        command = below
+    command.make_parser(click.Context(command)).parse_args(words[1:])
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete(shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the README has it: the script for a shell, and then the commands that begin as what was typed."""
+    monkeypatch.setenv("_LOCKWARDEN_COMPLETE", f"{shell}_source")
+    assert main([]) == 0
+    assert "_LOCKWARDEN_COMPLETE" in capsys.readouterr().out
+    monkeypatch.setenv("_LOCKWARDEN_COMPLETE", f"{shell}_complete")
+    monkeypatch.setenv("COMP_WORDS", "lockwarden st" if shell != "fish" else "lockwarden")
+    monkeypatch.setenv("COMP_CWORD", "1" if shell != "fish" else "st")
+    assert main([]) == 0
+    assert "status" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])

@@ -224,12 +224,6 @@ def test_what_does_not_go_together(log: Path, capfd: pytest.CaptureFixture[str])
     assert capfd.readouterr().err.startswith("lockwarden: tail: --firing is about the end of a log")
 
 
-def test_help_has_an_example(capfd: pytest.CaptureFixture[str]) -> None:
-    """It fits into one line."""
-    assert main(["tail", "--help"]) == 0
-    assert "\n  Example: lockwarden tail /var/log/lockwarden.json --follow --kind stale\n" in capfd.readouterr().out
-
-
 def test_stdin_line_by_line(start: Start) -> None:
     """What a pipe brings is shown at once, and the end of the pipe is the end; the last line needs no newline."""
     process = start(stdin=subprocess.PIPE)
