@@ -16,11 +16,13 @@ from typing import Any, Self
 
 from jsonschema import Draft202012Validator
 
-from tests.actors import DEADLINE, Tmux
+from tests.actors import DEADLINE, Tmux, wait_for
 from watcher.schema import record_schema
 from watcher.settings.keys import KEYS
 from watcher.settings.toml import quote
 from watcher.sinks.limit import LONGEST
+from watcher.state.place import Place
+from watcher.state.reading import STATE_NAME, read_state
 
 Line = Mapping[str, Any]
 
@@ -124,6 +126,7 @@ class Watching:
         self._changed = threading.Condition()
         self._failure: BaseException | None = None
         self._ended = False
+        self._root, self._state = root, home / "state" / "lockwarden"
         self._first = not (home / "state").exists()
         self.process = subprocess.Popen(
             [*under, sys.executable, "-m", "watcher", "watch", str(root), *options],
@@ -156,6 +159,10 @@ class Watching:
         """Send a signal and wait for the end; return the exit code."""
         self.process.send_signal(number)
         return self._end()
+
+    def note(self) -> None:
+        """Wait until it has noted that its lines about alerts are out: killed before, they would be said again."""
+        wait_for(lambda: not _is_in_doubt(self._state, self._root), "the watcher to note that its lines are out")
 
     def wait(self, event: str, **fields: object) -> Line:
         """Wait for the next line of an event with these fields, and pass over the lines before it."""
@@ -237,6 +244,19 @@ def lines_of(
         lines += process.stdout.readlines()
         late.cancel()
     return lines
+
+
+def _is_in_doubt(state: Path, root: Path) -> bool:
+    """Say whether the state file tells of lines about alerts that may not be out."""
+    place = Place.open(str(state), str(root))
+    try:
+        descriptor = place.open_file(STATE_NAME, os.O_RDONLY)
+        try:
+            return read_state(descriptor, os.path.realpath(root), time.monotonic()).is_in_doubt
+        finally:
+            os.close(descriptor)
+    finally:
+        place.close()
 
 
 def _hold_together(lines: list[Line], *, first: bool) -> None:

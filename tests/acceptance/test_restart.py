@@ -65,6 +65,7 @@ def test_what_goes_on_is_restored_and_what_is_over_is_resolved(
             for _ in range(8):
                 watching.wait("alert.firing")
             before = {alert["worker"]: alert for alert in watching.alerts()}
+            watching.note()
             watching.stop(end)
             assert len(watching.alerts()) == len(before) == 8
         with stage:
@@ -156,6 +157,7 @@ def test_a_session_that_ended_and_came_back_while_nobody_watched(workspace: Path
             with runs.start() as watching:
                 for kind in ("stale", "orphan"):
                     watching.wait("alert.firing", kind=kind)
+                watching.note()
                 watching.stop(signal.SIGKILL)
             tmux("kill-session", "-t", "eve")
             for name in ("ada", "bob"):
@@ -181,7 +183,7 @@ def test_what_nobody_can_judge_stays_as_it_was(workspace: Path, home: Path) -> N
             with runs.start() as watching:
                 for kind in ("stale", "orphan"):
                     watching.wait("alert.firing", kind=kind)
-                watching.quiet(workspace)
+                watching.note()
                 watching.stop(signal.SIGKILL)
             firing = firing_in(workspace, home)
             assert len(firing) == 2
@@ -195,6 +197,7 @@ def test_what_nobody_can_judge_stays_as_it_was(workspace: Path, home: Path) -> N
                     watching.quiet(workspace)
                     assert firing_in(workspace, home) == firing
                     assert watching.alerts() == []
+                    watching.note()
                     watching.stop(signal.SIGKILL)
                 with runs.start() as watching:
                     watching.wait("watcher.degraded", component="tmux")
