@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from watcher import testing
+
 
 @pytest.fixture
 def home() -> Iterator[Path]:
@@ -14,6 +16,12 @@ def home() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="lw-"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def dead_pid() -> int:
+    """Give a pid that no process bears any more."""
+    return testing.dead_pid()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 Layer = Mapping[str, tuple[str, ...]]
 
 SHELL: tuple[Layer, ...] = (
-    {"the command line": ("watcher.cli", "watcher.__main__")},
+    {"the command line": ("watcher.cli", "watcher.__main__"), "fakes": ("watcher.testing",)},
     {"the library": ("watcher", "watcher.embed", "watcher.library")},
     {"the daemon": ("watcher.daemon",), "one look": ("watcher.survey",)},
     {"what joins": ("watcher.inbox", "watcher.owners", "watcher.parts", "watcher.plugins", "watcher.probes")},

@@ -1,12 +1,8 @@
 """Facts for tests, each with as few words as the fact under test needs. Times are monotonic seconds."""
 
-from datetime import UTC, datetime
-
-from rules.alerts import AlertBook, Scope, Transition
+from rules.alerts import AlertBook, Transition
 from rules.evaluate import Ruling, evaluate
-from rules.identity import Host
 from rules.model import (
-    AgentFact,
     Claim,
     EarlierClaim,
     Evidence,
@@ -14,12 +10,8 @@ from rules.model import (
     Finding,
     Kind,
     Liveness,
-    LockRecord,
     LockView,
-    Moment,
     PaneRef,
-    ProcessFact,
-    ProcessIdentity,
     SessionState,
     Severity,
     SharedPane,
@@ -28,46 +20,7 @@ from rules.model import (
 )
 from rules.policy import Policy
 from rules.verdict import verdict_of
-
-HOST = Host("vm")
-SCOPE = Scope("vm", "/w")
-BOOT = 1_000_000_000.0
-"""The wall clock when the monotonic one stood at 0, seconds since the epoch."""
-
-DEAD = ProcessFact(Liveness.DEAD)
-UNKNOWN = ProcessFact(Liveness.UNKNOWN)
-
-
-def at(mono: float) -> Moment:
-    """Give the moment at which the monotonic clock stands at `mono`."""
-    return Moment(BOOT + mono, mono)
-
-
-def stamp(mono: float) -> datetime:
-    """Give the time that a lock written at `mono` bears."""
-    return datetime.fromtimestamp(BOOT + mono, UTC)
-
-
-def record(pid: int = 10, session_id: str = "", *, taken: float | None = 0.0, hostname: str = "vm") -> LockRecord:
-    """Make what a lock says; `taken` None is a lock without a usable time."""
-    return LockRecord(pid, None if taken is None else stamp(taken), session_id, hostname)
-
-
-def identity(pid: int, started: float = -5.0) -> ProcessIdentity:
-    """Make the identity of the bearer of a pid that started at `started`."""
-    ticks = 100_000 + int(started * 100)
-    return ProcessIdentity(pid, inode=pid * 1_000_000 + ticks, start=ticks)
-
-
-def alive(pid: int, *, started: float = -5.0, agent: int | None = None) -> ProcessFact:
-    """Make the fact that a pid is borne by a process that started at `started`; `agent` is the one behind it."""
-    behind = AgentFact(identity(agent)) if agent is not None else None
-    return ProcessFact(Liveness.ALIVE, identity(pid, started), BOOT + started, behind)
-
-
-def ended(pid: int, *, started: float = -5.0) -> ProcessFact:
-    """Make the fact that the bearer of a pid that started at `started` has ended."""
-    return ProcessFact(Liveness.DEAD, identity(pid, started), BOOT + started)
+from watcher.testing import at, record
 
 
 def pane_ref(pane: str, *, server: int = 1, socket: str = "/s") -> PaneRef:

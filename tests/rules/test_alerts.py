@@ -6,22 +6,8 @@ from rules.alerts import AlertBook, Step
 from rules.evaluate import RULES, Rule, Ruling
 from rules.model import Evidence, Finding, Kind, Liveness, SessionState, Severity
 from rules.resolution import Resolution
-from tests.rules.builders import (
-    BOOT,
-    HELD,
-    SCOPE,
-    STALE,
-    at,
-    claim,
-    finding,
-    found,
-    in_doubt,
-    kinds,
-    pane_ref,
-    released,
-    said,
-    view,
-)
+from tests.rules.builders import HELD, STALE, claim, finding, found, in_doubt, kinds, pane_ref, released, said, view
+from watcher.testing import BOOT, SCOPE, at
 
 ORPHANED = claim(Liveness.ALIVE, SessionState.DEAD)
 

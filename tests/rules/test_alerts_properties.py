@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from rules.alerts import Alert, AlertBook, Step, Transition
 from rules.evaluate import RULES, Ruling
 from rules.model import Finding, Kind, Liveness, Undecided
-from tests.rules.builders import HELD, SCOPE, at, claim, finding, view
+from tests.rules.builders import HELD, claim, finding, view
+from watcher.testing import SCOPE, at
 
 WORKERS, KINDS = ("a", "b", "c"), (Kind.STALE, Kind.ORPHAN, Kind.COLLISION)
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -3,7 +3,8 @@ import pytest
 from rules.alerts import Alert, AlertBook, Step
 from rules.model import Kind
 from rules.resolution import Resolution
-from tests.rules.builders import BOOT, SCOPE, at, finding, found, in_doubt, kinds, released, said
+from tests.rules.builders import finding, found, in_doubt, kinds, released, said
+from watcher.testing import BOOT, SCOPE, at
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import pytest
 from rules.alerts import AlertBook, Scope, Step
 from rules.model import Evidence, Finding, Kind, Liveness
 from rules.resolution import Resolution
-from tests.rules.builders import SCOPE, at, claim, finding, found, said
+from tests.rules.builders import claim, finding, found, said
+from watcher.testing import SCOPE, at
 
 
 @pytest.fixture

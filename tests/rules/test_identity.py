@@ -13,7 +13,8 @@ from rules.identity import (
     started_too_late,
 )
 from rules.model import Claim, Liveness, LockRecord, ProcessFact, ProcessIdentity, SessionRef, SessionState
-from tests.rules.builders import BOOT, DEAD, HOST, UNKNOWN, alive, claim, ended, identity, pane_ref, record
+from tests.rules.builders import claim, pane_ref
+from watcher.testing import BOOT, DEAD, HOST, UNKNOWN, alive, ended, identity, record
 
 ALIVE, GONE = Liveness.ALIVE, Liveness.DEAD
 LIVING, LOST, UNHEARD = SessionState.ALIVE, SessionState.DEAD, SessionState.UNKNOWN

@@ -1,13 +1,16 @@
 """What tmux answers, for tests, and what that makes of a session. Times are monotonic seconds."""
 
 from dataclasses import replace
+from functools import partial
 
 from rules.model import Claim, Liveness, SessionState
-from tests.rules.builders import BOOT, at, claim
-from watcher.events import Pane, ServersSeen, Sessions, SessionsSeen, Unreachable
+from tests.rules.builders import claim
+from watcher import testing
+from watcher.events import ServersSeen, SessionsSeen, Unreachable
 from watcher.registry.sessions import SessionDirectory
+from watcher.testing import at
 
-ME, SHE = 1, 2
+ME, SHE = testing.UID, 2
 HUNG = Unreachable("it hangs")
 BEFORE, AFTER = 5.0, 15.0
 """When tmux was asked, for claims that are from 10.0."""
@@ -19,25 +22,13 @@ def naming(session_id: str, *, process: Liveness = Liveness.DEAD, uid: int = ME,
     return replace(made, uid=uid, asked_after=10.0, tmux_socket=tmux_socket, settled=False)
 
 
-def listing(*sockets: str, asked: float = AFTER, uid: int = ME) -> ServersSeen:
-    """Make the answer to which servers a user has."""
-    return ServersSeen(uid, frozenset(sockets), asked, at(asked))
+listing = partial(testing.listing, asked=AFTER)
+answer = partial(testing.answer, asked=AFTER)
 
 
 def unlisted(*, asked: float = AFTER, uid: int = ME) -> ServersSeen:
     """Make the answer that a user's servers cannot be listed."""
     return ServersSeen(uid, Unreachable("permission denied"), asked, at(asked))
-
-
-def answer(
-    socket: str, *panes: str, asked: float = AFTER, server: int = 1, started: float = -100.0, dead: bool = False
-) -> SessionsSeen:
-    """Make a server's answer; a pane is `%N $N name`, in any part that matters."""
-    lines = (pane.split() for pane in panes)
-    listed = tuple(
-        Pane(number, 1, dead, rest[0] if rest else "$1", rest[1] if rest[1:] else "main") for number, *rest in lines
-    )
-    return SessionsSeen(socket, Sessions(server, BOOT + started, listed), asked, at(asked))
 
 
 def silence(socket: str, *, asked: float = AFTER) -> SessionsSeen:

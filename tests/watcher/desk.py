@@ -2,17 +2,16 @@
 
 from collections.abc import Collection
 
-from rules.alerts import AlertBook, Step, Transition
-from rules.evaluate import evaluate
-from rules.model import LockRecord, ProcessFact, Verdict
+from rules.alerts import Step, Transition
+from rules.model import LockRecord, Moment, ProcessFact, Verdict
 from rules.policy import Policy
-from tests.rules.builders import HOST, SCOPE, alive, at, ended, record
 from tests.watcher.answers import ME, answer, listing
-from watcher.events import Elapsed, Event, LockGone, LockSeen, ProcessSeen, Reading, Rescanned, Unreadable
-from watcher.registry import Registry
+from watcher.detector import Conclusion
+from watcher.events import Event, LockGone, LockSeen, ProcessSeen, Reading, Unreadable
 from watcher.registry.changes import ChangeKind, Changes, LockChange
-from watcher.registry.claims import Judge
-from watcher.registry.sessions import SessionDirectory
+from watcher.settings import Settings
+from watcher.settings.tree import Tmux
+from watcher.testing import FakeWatcher, alive, at, ended, record
 
 DEFAULTS = Policy()
 
@@ -27,39 +26,32 @@ class Desk:
     def __init__(
         self, policy: Policy = DEFAULTS, *, tmux: bool = True, alias: bool = False, named: Collection[str] = ()
     ) -> None:
-        sessions = SessionDirectory(ME, enabled=tmux, alias=alias, named=named)
-        self.registry = Registry(
-            SCOPE.workspace, Judge(HOST), sessions, grace=policy.invalid.grace, window=policy.collision.window
-        )
-        self.book = AlertBook(SCOPE)
-        self.policy = policy
+        settings = Settings(tmux=Tmux(enabled=tmux, session_alias=alias, sockets=tuple(named)))
+        self.watcher = FakeWatcher(settings, policy=policy)
+        self.registry, self.book = self.watcher.registry, self.watcher.book
         self.changes = Changes()
-        self.transitions: list[Transition] = []
-        self.now = at(0.0)
+        self.transitions: tuple[Transition, ...] = ()
+
+    @property
+    def now(self) -> Moment:
+        """What time it is."""
+        return at(self.watcher.now)
 
     def tell(self, *events: Event) -> list[str]:
         """Take in facts as one batch, and give the lines that they have come to."""
-        initial = False
-        for event in events:
-            self.registry.apply(event)
-            self.now = event.at
-            initial |= isinstance(event, Rescanned) and event.initial
-        self.changes = self.registry.collect()
-        rulings = [evaluate(w, self.registry.view(w), self.policy) for w in sorted(self.changes.touched)]
-        self.transitions = self.book.update(rulings, self.now, initial=initial)
-        return [*map(_change, self.changes.lines), *map(_transition, self.transitions)]
+        return self._lines(self.watcher.post(*events))
 
     def wait(self, until: float) -> list[str]:
         """Let time pass, waking up whenever something is due."""
-        lines: list[str] = []
-        while (due := self.deadline()) is not None and due <= until:
-            lines += self.tell(Elapsed(at(max(due, self.now.mono))))
-        return lines if self.now.mono == until else lines + self.tell(Elapsed(at(until)))
+        return [line for conclusion in self.watcher.wait(until) for line in self._lines(conclusion)]
 
     def deadline(self) -> float | None:
         """Say when something is due next."""
-        due = [due for due in (self.registry.deadline(), self.book.deadline()) if due is not None]
-        return min(due, default=None)
+        return self.watcher.deadline()
+
+    def _lines(self, conclusion: Conclusion) -> list[str]:
+        self.changes, self.transitions = conclusion.changes, conclusion.transitions
+        return [*map(_change, self.changes.lines), *map(_transition, self.transitions)]
 
     def write(
         self,

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from rules.model import LockRecord, ProcessFact, ProcessIdentity
-from tests.rules.builders import BOOT, DEAD, UNKNOWN, alive, at, ended, identity, record
 from tests.watcher.answers import HUNG, ME, SHE
 from watcher.events import (
     Event,
@@ -23,6 +22,7 @@ from watcher.events import (
     SessionsSeen,
     Unreadable,
 )
+from watcher.testing import BOOT, DEAD, UNKNOWN, alive, at, ended, identity, record
 
 WORKERS = ("a", "b", "a/x")
 PIDS = (10, 11, 12, 13)

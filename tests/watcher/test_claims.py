@@ -6,10 +6,11 @@ import pytest
 from rules.identity import Host
 from rules.model import Claim, Liveness, LockRecord, ProcessFact, SessionState, Verdict
 from rules.verdict import LIVE, verdict
-from tests.rules.builders import DEAD, HELD, HOST, UNKNOWN, alive, at, claim, ended, identity, pane_ref, record
+from tests.rules.builders import HELD, claim, pane_ref
 from tests.watcher.answers import ME
 from watcher.events import Reading
 from watcher.registry.claims import Judge, may_be_live, named_pids, with_tmux_socket
+from watcher.testing import DEAD, HOST, UNKNOWN, alive, at, ended, identity, record
 
 JUDGE = Judge(HOST)
 

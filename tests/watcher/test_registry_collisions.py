@@ -4,11 +4,11 @@ import pytest
 
 from rules.model import Evidence
 from rules.policy import CollisionPolicy, Policy
-from tests.rules.builders import DEAD, alive, at, record
 from tests.watcher.answers import ME, listing, silence
 from tests.watcher.desk import Desk
 from watcher.events import Reading, Rescanned
 from watcher.registry.registry import MOST_EARLIER
+from watcher.testing import DEAD, alive, at, record
 
 
 @pytest.fixture

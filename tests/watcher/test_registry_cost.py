@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from tests.rules.builders import alive, at, ended, record
 from tests.watcher.answers import ME, answer, listing
 from tests.watcher.desk import Desk
 from watcher.events import LockGone, LockSeen, ProcessSeen, Reading, Rescanned
 from watcher.registry import Registry
 from watcher.registry.index import NEIGHBOURS
 from watcher.registry.sessions import SessionDirectory
+from watcher.testing import alive, at, ended, record
 
 MANY = 10_000
 

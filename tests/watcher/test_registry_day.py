@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.rules.builders import DEAD, alive, at
 from tests.watcher.answers import answer, listing
 from tests.watcher.desk import Desk
 from watcher.events import ProcessSeen
+from watcher.testing import DEAD, alive, at
 
 PANES = ("%5 $1 ada", "%9 $2 bob")
 

@@ -2,10 +2,10 @@ import pytest
 
 from rules.model import FileState, Verdict
 from rules.policy import InvalidPolicy, Policy
-from tests.rules.builders import DEAD, alive, at, record
 from tests.watcher.answers import ME
 from tests.watcher.desk import Desk
 from watcher.events import Reading, Rescanned, Unreadable
+from watcher.testing import DEAD, alive, at, record
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 import pytest
 
 from rules.model import Verdict
-from tests.rules.builders import DEAD, UNKNOWN, alive, at, ended, record
 from tests.watcher.answers import ME
 from tests.watcher.desk import Desk
 from watcher.events import LockSeen, ProcessSeen, Reading, Rescanned
+from watcher.testing import DEAD, UNKNOWN, alive, at, ended, record
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from rules.alerts import Step
 from rules.evaluate import evaluate
 from rules.model import Kind, Liveness, SessionState, Verdict
 from rules.policy import Policy
-from tests.rules.builders import UNKNOWN, at
 from tests.watcher.answers import HUNG, ME, SHE
 from tests.watcher.desk import Desk
 from tests.watcher.registry_world import NAMES, PIDS, SESSIONS, SOCKETS, WORKERS, Sight, World
 from watcher.events import Elapsed, Event, ProcessSeen, Rescanned, ServersSeen, SessionsSeen
 from watcher.registry.changes import ChangeKind
+from watcher.testing import UNKNOWN, at
 
 Act = Callable[[World], list[Sight]]
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 
 from rules.model import Claim, EarlierClaim, Evidence, Liveness, LockRecord, ProcessFact, SessionRef, Verdict
-from tests.rules.builders import DEAD, alive, at, ended, identity, record
 from tests.watcher.answers import ME, answer, listing
 from tests.watcher.desk import Desk
 from watcher.events import ProcessSeen, Reading, Rescanned
+from watcher.testing import DEAD, alive, at, ended, identity, record
 
 RECORD = record(10, "ada")
 

@@ -1,11 +1,12 @@
 import pytest
 
 from rules.model import Liveness, PaneRef, ProcessFact, Verdict
-from tests.rules.builders import DEAD, UNKNOWN, alive, at, pane_ref, record
+from tests.rules.builders import pane_ref
 from tests.watcher.answers import SHE, answer, listing, silence, unlisted
 from tests.watcher.desk import Desk
 from watcher.events import EnvironmentSeen, LockSeen, ProcessSeen, Reading
 from watcher.registry.registry import ASK_AGAIN, PATIENCE, REFRESH_WINDOW
+from watcher.testing import DEAD, UNKNOWN, alive, at, record
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@ from dataclasses import replace
 import pytest
 
 from rules.model import Liveness, PaneRef, SessionRef, SessionState
-from tests.rules.builders import at, pane_ref
+from tests.rules.builders import pane_ref
 from tests.watcher.answers import AFTER, BEFORE, SHE, answer, directory, listing, naming, silence, state, unlisted
 from watcher.events import Pane, ServersSeen, Sessions, SessionsSeen
 from watcher.registry.sessions import Changed
+from watcher.testing import at
 
 ALIVE, DEAD, UNKNOWN, NONE = SessionState.ALIVE, SessionState.DEAD, SessionState.UNKNOWN, SessionState.NONE
 

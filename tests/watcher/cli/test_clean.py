@@ -3,7 +3,6 @@ import os
 import pty
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,8 +11,8 @@ import pytest
 
 import watcher
 from watcher.cli import main
-from watcher.locks.lockfile import encode
 from watcher.settings.keys import KEYS
+from watcher.testing import write_lock
 
 PATIENCE = 30.0
 ROOT = Path(watcher.__file__).parents[1]
@@ -29,22 +28,6 @@ def bare_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     monkeypatch.setattr("watcher.settings.file.SYSTEM_CONFIG", empty / "config.toml")
     monkeypatch.setenv("LOCKWARDEN_TMUX_SOCKETS", str(empty / "s"))
     return empty / "s"
-
-
-@pytest.fixture
-def dead_pid() -> int:
-    """A pid that no process bears any more."""
-    with subprocess.Popen(["true"]) as process:
-        return process.pid
-
-
-def put(directory: Path, pid: int, session_id: str = "", *, ago: float = 0.0) -> Path:
-    """Put a lock into a worker directory; give its path."""
-    (directory / ".runtime").mkdir(parents=True, exist_ok=True)
-    path = directory / ".runtime" / "agent.lock"
-    taken = time.time_ns() - int(ago * 1e9)
-    path.write_bytes(encode(pid=pid, acquired_ns=taken, utc_offset=0, session_id=session_id))
-    return path
 
 
 class Terminal:
@@ -99,9 +82,9 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
 
 def test_shows_what_it_removes_and_why(tmp_path: Path, dead_pid: int, capsys: pytest.CaptureFixture[str]) -> None:
     """A table of the stale locks and a summary; only they are gone, and nobody is asked where there is no terminal."""
-    stale = put(tmp_path / "rig" / "ada", dead_pid, "gt-ada", ago=7200)
-    bare = put(tmp_path / "bob", 0)
-    held = put(tmp_path / "cyd", os.getpid())
+    stale = write_lock(tmp_path / "rig" / "ada", dead_pid, "gt-ada", ago=7200)
+    bare = write_lock(tmp_path / "bob", 0)
+    held = write_lock(tmp_path / "cyd", os.getpid())
     assert main(["clean", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -121,7 +104,7 @@ def test_shows_what_it_removes_and_why(tmp_path: Path, dead_pid: int, capsys: py
 
 def test_a_dry_run_only_shows(tmp_path: Path, dead_pid: int, capsys: pytest.CaptureFixture[str]) -> None:
     """It exits 1 where there is something to remove, and removes nothing."""
-    stale = put(tmp_path, dead_pid)
+    stale = write_lock(tmp_path, dead_pid)
     assert main(["clean", str(tmp_path), "--dry-run"]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "1 stale lock not removed"
     assert stale.exists()
@@ -131,7 +114,7 @@ def test_a_dry_run_only_shows(tmp_path: Path, dead_pid: int, capsys: pytest.Capt
 
 def test_json(tmp_path: Path, dead_pid: int, capsys: pytest.CaptureFixture[str]) -> None:
     """One object with what became of each stale lock."""
-    stale = put(tmp_path / "ada", dead_pid, "gt-ada")
+    stale = write_lock(tmp_path / "ada", dead_pid, "gt-ada")
     fields = {
         "worker": "ada",
         "lock_path": str(stale),
@@ -153,8 +136,8 @@ def test_json(tmp_path: Path, dead_pid: int, capsys: pytest.CaptureFixture[str])
 
 def test_the_hint_of_an_alert_works(tmp_path: Path, dead_pid: int) -> None:
     """A stale alert hints at `lockwarden clean WORKER`: a worker is a workspace of one, whatever it is called."""
-    stale = put(tmp_path / "build", dead_pid)
-    other = put(tmp_path / "other", dead_pid)
+    stale = write_lock(tmp_path / "build", dead_pid)
+    other = write_lock(tmp_path / "other", dead_pid)
     assert main(["clean", str(tmp_path / "build")]) == 0
     assert not stale.exists()
     assert other.exists()
@@ -162,7 +145,7 @@ def test_the_hint_of_an_alert_works(tmp_path: Path, dead_pid: int) -> None:
 
 def test_without_tmux_a_session_is_not_known(tmp_path: Path, dead_pid: int) -> None:
     """What `--no-tmux` leaves unknown stays."""
-    lock = put(tmp_path, dead_pid, "gt-ada")
+    lock = write_lock(tmp_path, dead_pid, "gt-ada")
     assert main(["clean", str(tmp_path), "--no-tmux"]) == 0
     assert lock.exists()
     assert main(["clean", str(tmp_path)]) == 0
@@ -171,7 +154,7 @@ def test_without_tmux_a_session_is_not_known(tmp_path: Path, dead_pid: int) -> N
 
 def test_what_cannot_go_is_told(tmp_path: Path, dead_pid: int, capsys: pytest.CaptureFixture[str]) -> None:
     """A lock that cannot be removed is a line on stderr and exit 4; the others go all the same."""
-    stuck, free = put(tmp_path / "a\x1b", dead_pid), put(tmp_path / "b", dead_pid)
+    stuck, free = write_lock(tmp_path / "a\x1b", dead_pid), write_lock(tmp_path / "b", dead_pid)
     stuck.with_name("agent.lock.flock").mkdir()
     assert main(["clean", str(tmp_path), "--json"]) == 4
     out, err = capsys.readouterr()
@@ -195,7 +178,7 @@ def test_a_workspace_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[
 )
 def test_asks_on_a_terminal(tmp_path: Path, dead_pid: int, key: str, code: int, said: str) -> None:
     """Only a yes removes anything."""
-    stale = put(tmp_path, dead_pid)
+    stale = write_lock(tmp_path, dead_pid)
     with terminal("clean", str(tmp_path)) as opened:
         opened.wait_for("Remove 1 stale lock? [y/N]: ")
         assert stale.exists()
@@ -207,7 +190,7 @@ def test_asks_on_a_terminal(tmp_path: Path, dead_pid: int, key: str, code: int, 
 
 def test_yes_is_not_asked(tmp_path: Path, dead_pid: int) -> None:
     """With `--yes` nobody has to be there."""
-    stale = put(tmp_path, dead_pid)
+    stale = write_lock(tmp_path, dead_pid)
     with terminal("clean", "--yes", str(tmp_path)) as opened:
         assert opened.end()[0] == 0
         assert opened.shown == ""
@@ -216,7 +199,7 @@ def test_yes_is_not_asked(tmp_path: Path, dead_pid: int) -> None:
 
 def test_json_on_a_terminal_asks_beside_it(tmp_path: Path, dead_pid: int) -> None:
     """The table and the question go to stderr, so that stdout stays one object."""
-    put(tmp_path, dead_pid)
+    write_lock(tmp_path, dead_pid)
     with terminal("clean", "--json", str(tmp_path)) as opened:
         opened.wait_for("? [y/N]: ")
         assert f"process {dead_pid} is gone" in opened.shown
@@ -227,10 +210,10 @@ def test_json_on_a_terminal_asks_beside_it(tmp_path: Path, dead_pid: int) -> Non
 
 def test_a_lock_that_was_taken_before_the_answer_stays(tmp_path: Path, dead_pid: int) -> None:
     """What is removed is what was shown, not what is there by the time of the yes."""
-    stale = put(tmp_path, dead_pid)
+    stale = write_lock(tmp_path, dead_pid)
     with terminal("clean", str(tmp_path)) as opened:
         opened.wait_for("? [y/N]: ")
-        put(tmp_path, os.getpid())
+        write_lock(tmp_path, os.getpid())
         opened.type("y\n")
         code, out = opened.end()
     assert (code, out.splitlines()[-1]) == (0, "1 stale lock changed meanwhile, not removed")
@@ -241,7 +224,7 @@ def test_a_session_that_came_back_before_the_answer_keeps_its_lock(
     tmp_path: Path, dead_pid: int, bare_environment: Path
 ) -> None:
     """A question may stand for an hour: after the yes, all is judged anew."""
-    stale = put(tmp_path, dead_pid, "gt-ada")
+    stale = write_lock(tmp_path, dead_pid, "gt-ada")
     tmux = ["tmux", "-S", str(bare_environment), "-f", "/dev/null"]
     with terminal("clean", str(tmp_path)) as opened:
         opened.wait_for("? [y/N]: ")

@@ -34,13 +34,6 @@ def lock(tmp_path: Path) -> Path:
     return tmp_path / ".runtime" / "agent.lock"
 
 
-@pytest.fixture
-def dead_pid() -> int:
-    """A pid that no process bears any more."""
-    with subprocess.Popen(["true"]) as process:
-        return process.pid
-
-
 def written(pid: int, session_id: str = "", hostname: str = "") -> bytes:
     """Give the bytes of a lock that was taken just now."""
     return encode(pid=pid, acquired_ns=time.time_ns(), utc_offset=0, session_id=session_id, hostname=hostname)

@@ -25,13 +25,6 @@ def lock(worker: Path) -> Path:
 
 
 @pytest.fixture
-def dead_pid() -> int:
-    """A pid that no process bears any more."""
-    with subprocess.Popen(["true"]) as process:
-        return process.pid
-
-
-@pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A process that lives for as long as the test."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:

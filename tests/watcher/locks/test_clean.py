@@ -12,27 +12,18 @@ import pytest
 import watcher
 from watcher import Lock, LockedError, clean_stale_locks
 from watcher.library.clean import StaleLock, remove, stale_locks
-from watcher.locks.lockfile import encode
 from watcher.parts import this_host
 from watcher.settings import Settings
 from watcher.settings.rules import Rules, Stale
 from watcher.settings.tree import Tmux
 from watcher.sources.processes.watch import probe
 from watcher.survey import survey
+from watcher.testing import write_lock
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do that")
 ROOT = Path(watcher.__file__).parents[1]
 PATIENCE = 30.0
 NO_TMUX = Settings(tmux=Tmux(enabled=False))
-
-
-def put(directory: Path, pid: int, session_id: str = "", hostname: str = "") -> Path:
-    """Put a lock into a worker directory; give its path."""
-    (directory / ".runtime").mkdir(parents=True, exist_ok=True)
-    path = directory / ".runtime" / "agent.lock"
-    taken = time.time_ns()
-    path.write_bytes(encode(pid=pid, acquired_ns=taken, utc_offset=0, session_id=session_id, hostname=hostname))
-    return path
 
 
 def judged(root: Path) -> StaleLock:
@@ -43,10 +34,13 @@ def judged(root: Path) -> StaleLock:
 
 def test_removes_stale_locks_and_no_others(tmp_path: Path, dead_pid: int, sleeper: subprocess.Popen[bytes]) -> None:
     """Of a dead process's, a living one's, another host's and a broken lock, only the first goes; it says why."""
-    stale = put(tmp_path / "rig" / "stale", dead_pid)
-    nobody = put(tmp_path / "nobody", 0)
-    kept = [put(tmp_path / "held", sleeper.pid), put(tmp_path / "foreign", dead_pid, hostname="elsewhere")]
-    broken = put(tmp_path / "broken", dead_pid)
+    stale = write_lock(tmp_path / "rig" / "stale", dead_pid)
+    nobody = write_lock(tmp_path / "nobody", 0)
+    kept = [
+        write_lock(tmp_path / "held", sleeper.pid),
+        write_lock(tmp_path / "foreign", dead_pid, hostname="elsewhere"),
+    ]
+    broken = write_lock(tmp_path / "broken", dead_pid)
     broken.write_bytes(b"{")
     removed = clean_stale_locks(tmp_path)
     assert [(each.worker, each.directory, each.record.pid, each.why) for each in removed] == [
@@ -66,19 +60,19 @@ def test_removes_stale_locks_and_no_others(tmp_path: Path, dead_pid: int, sleepe
 
 def test_an_unknown_session_is_never_cleaned(tmp_path: Path, dead_pid: int) -> None:
     """Without an answer from tmux a dead process alone makes no lock stale."""
-    lock = put(tmp_path, dead_pid, "gt-ada")
+    lock = write_lock(tmp_path, dead_pid, "gt-ada")
     assert clean_stale_locks(tmp_path, NO_TMUX) == []
     assert lock.exists()
 
 
 def test_alert_settings_change_nothing(tmp_path: Path, dead_pid: int) -> None:
     """That a dead process alone raises an alert makes nothing stale; that alerts are off keeps nothing from it."""
-    unknown = put(tmp_path / "unknown", dead_pid, "gt-ada")
-    stale = put(tmp_path / "stale", dead_pid)
+    unknown = write_lock(tmp_path / "unknown", dead_pid, "gt-ada")
+    stale = write_lock(tmp_path / "stale", dead_pid)
     loud = Settings(tmux=NO_TMUX.tmux, rules=Rules(stale=Stale(require_dead_session=False)))
     quiet = Settings(tmux=NO_TMUX.tmux, rules=Rules(ignore_workers=("*",), stale=Stale(enabled=False)))
     assert [each.worker for each in clean_stale_locks(tmp_path, loud)] == ["stale"]
-    put(tmp_path / "stale", dead_pid)
+    write_lock(tmp_path / "stale", dead_pid)
     (removed,) = clean_stale_locks(tmp_path, quiet)
     assert removed.why == f"process {dead_pid} is gone and the lock names no session"
     assert not stale.exists()
@@ -88,7 +82,7 @@ def test_alert_settings_change_nothing(tmp_path: Path, dead_pid: int) -> None:
 @pytest.mark.parametrize("change", ["rewritten", "replaced", "released"])
 def test_what_changed_since_it_was_judged_stays(tmp_path: Path, dead_pid: int, change: str) -> None:
     """A lock that was rewritten in place, replaced by one with the same bytes, or removed is not what was judged."""
-    path = put(tmp_path, dead_pid)
+    path = write_lock(tmp_path, dead_pid)
     lock = judged(tmp_path)
     before = path.read_bytes()
     if change == "rewritten":
@@ -107,7 +101,7 @@ def test_the_process_is_asked_once_more(
     tmp_path: Path, dead_pid: int, sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lock whose process turns out to be there after all stays."""
-    path = put(tmp_path, dead_pid)
+    path = write_lock(tmp_path, dead_pid)
     lock = judged(tmp_path)
     monkeypatch.setattr("watcher.library.clean.probe", lambda _: probe(sleeper.pid))
     assert not remove(lock, this_host(Settings()))
@@ -116,7 +110,7 @@ def test_the_process_is_asked_once_more(
 
 def test_one_that_cannot_go_keeps_no_other(tmp_path: Path, dead_pid: int) -> None:
     """A worker whose flock cannot be had is passed over, and is not said to be clean."""
-    stuck, free = put(tmp_path / "a", dead_pid), put(tmp_path / "b", dead_pid)
+    stuck, free = write_lock(tmp_path / "a", dead_pid), write_lock(tmp_path / "b", dead_pid)
     stuck.with_name("agent.lock.flock").mkdir()
     assert [each.worker for each in clean_stale_locks(tmp_path)] == ["b"]
     assert stuck.exists()
@@ -126,7 +120,7 @@ def test_one_that_cannot_go_keeps_no_other(tmp_path: Path, dead_pid: int) -> Non
 @AS_ROOT
 def test_roots_visit_does_not_lock_the_owner_out(tmp_path: Path, dead_pid: int) -> None:
     """The flock file that root leaves behind belongs to the worker's owner."""
-    lock = put(tmp_path, dead_pid)
+    lock = write_lock(tmp_path, dead_pid)
     os.chown(lock.parent, 12345, 12345)
     assert len(clean_stale_locks(tmp_path)) == 1
     assert lock.with_name("agent.lock.flock").stat().st_uid == 12345
@@ -173,7 +167,7 @@ def test_nothing_is_removed_outside(
 ) -> None:
     """While an agent swaps `.runtime` for a link, what the link leads to stays, though it is the same file."""
     pid = os.getpid() if act == "release" else dead_pid
-    outside = put(tmp_path_factory.mktemp("outside"), pid, hostname=socket.gethostname())
+    outside = write_lock(tmp_path_factory.mktemp("outside"), pid, hostname=socket.gethostname())
     os.link(outside, lock)
     stale = judged(worker) if act == "remove" else None
     visitor = Lock(worker)

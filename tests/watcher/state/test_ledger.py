@@ -18,9 +18,10 @@ from rules.model import (
 )
 from rules.resolution import Resolution
 from rules.verdict import verdict_of
-from tests.rules.builders import at, finding, record
+from tests.rules.builders import finding
 from watcher.state.entries import Entry, Run, StoredAlert, StoredWorker, Written
 from watcher.state.ledger import MOST_ENDED, Ledger
+from watcher.testing import at, record
 
 
 def run(boot: str = "one") -> Run:

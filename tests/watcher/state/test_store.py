@@ -11,9 +11,10 @@ import pytest
 from rules.alerts import Alert, Step, Transition
 from rules.model import EarlierClaim, Evidence, Liveness
 from rules.resolution import Resolution
-from tests.rules.builders import HELD, claim, finding, identity, pane_ref
+from tests.rules.builders import HELD, claim, finding, pane_ref
 from watcher.state import Loaded, NoStore, StateStore, StoredWorker
 from watcher.state.report import look
+from watcher.testing import identity
 
 MINUTE = 60.0
 
