@@ -67,8 +67,9 @@ def test_scan_prints_any_name_as_one_row(home: Path, workspace: Path) -> None:
     words = [sys.executable, "-m", "watcher", "scan", str(workspace), "--no-tmux"]
     done = subprocess.run(words, capture_output=True, env=environment(home), timeout=DEADLINE, check=False)
     assert (done.returncode, done.stderr) == (1, b"")
-    head, *rows, blank, summary = done.stdout.decode().splitlines()
+    head, *rows, blank, summary, way_out = done.stdout.decode().splitlines()
     assert head.startswith("WORKER")
     assert (len(rows), blank) == (len(NAMES), "")
     assert summary.startswith(f"{len(NAMES)} locks, {len(NAMES)} findings")
     assert all(row.isprintable() for row in rows)
+    assert way_out == f"to remove what is stale: lockwarden clean {workspace}"

@@ -1,13 +1,21 @@
-"""Facts about a lock as the fields of a JSON object."""
+"""Facts about locks for every command: as the fields of a JSON object, and in which order."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from rules.model import LockRecord
+from rules.model import Finding, Kind, LockRecord, Severity
 from watcher.sinks.formats import json_line
 from watcher.sinks.line import rfc3339
 from watcher.sinks.text import cleaned, exact, is_clean
+
+_SEVERITIES = {severity: rank for rank, severity in enumerate(reversed(Severity))}
+_KINDS: dict[str, int] = {
+    kind: rank for rank, kind in enumerate((Kind.COLLISION, Kind.ORPHAN, Kind.STALE, Kind.INVALID))
+}
+
+NOTHING = (len(_SEVERITIES), 0)
+"""The rank of what has no finding."""
 
 
 def json_object(fields: Mapping[str, object]) -> str:
@@ -35,6 +43,11 @@ def record_fields(record: LockRecord) -> dict[str, Any]:
             "acquired_at": record.acquired_at,
         }
     )
+
+
+def badness(finding: Finding) -> tuple[int, int]:
+    """Rank a finding for a table that has the worst on top: the more severe first, then by kind."""
+    return _SEVERITIES[finding.severity], _KINDS.get(finding.kind, len(_KINDS))
 
 
 def _written(value: object) -> object:

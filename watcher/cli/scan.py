@@ -1,22 +1,25 @@
 """`lockwarden scan`: one look, a table, an exit code."""
 
 import time
+from shlex import quote
 from typing import Any
 
 import click
 
-from rules.model import Finding, Kind, Liveness, LockView, Severity, Verdict
-from watcher.cli.facts import json_object, plain, worker_fields
+from rules.identity import Host
+from rules.model import Finding, Liveness, LockView, Verdict
+from watcher import parts
+from watcher.cli.facts import NOTHING, badness, json_object, plain, worker_fields
 from watcher.cli.options import settings_options, workspace_argument
 from watcher.cli.progress import Elapsing
 from watcher.cli.table import age, plural, table
+from watcher.errors import one_line
+from watcher.library.standing import doubt
 from watcher.report import lock_fields
 from watcher.settings import Loaded
 from watcher.sources.processes.watch import describe
 from watcher.survey import Survey, Surveyed, survey, workspace_at
 
-_SEVERITIES = {severity: rank for rank, severity in enumerate(reversed(Severity))}
-_KINDS = {kind: rank for rank, kind in enumerate((Kind.COLLISION, Kind.ORPHAN, Kind.STALE, Kind.INVALID))}
 _HEAD = ("WORKER", "VERDICT", "PROCESS", "SESSION", "AGE", "WHAT IS WRONG")
 
 
@@ -34,33 +37,34 @@ def command(workspace: str, loaded: Loaded, *, as_json: bool) -> int:
     root = workspace_at(workspace)
     with Elapsing():
         surveyed = survey(root, loaded.settings)
-    click.echo(json_object(_as_json(surveyed)) if as_json else _as_text(surveyed))
+    click.echo(json_object(_as_json(surveyed)) if as_json else _as_text(surveyed, parts.this_host(loaded.settings)))
     return int(any(surveyed.findings))
 
 
-def _as_text(surveyed: Survey) -> str:
+def _as_text(surveyed: Survey, host: Host) -> str:
     rows = sorted(surveyed.locks.values(), key=_worst_first)
     findings = sum(len(each.findings) for each in rows)
     summary = (
         f"{plural(len(rows), 'lock')}, {plural(findings, 'finding')};"
-        f" {surveyed.directories:,} directories looked at, {surveyed.skipped:,} skipped, {surveyed.seconds:.2f} s"
+        f" {plural(surveyed.directories, 'directory', 'directories')} looked at,"
+        f" {surveyed.skipped:,} skipped, {surveyed.seconds:.2f} s"
     )
-    return f"{table(_HEAD, map(_row, rows))}\n\n{summary}" if rows else summary
+    if any(each.view.verdict is Verdict.STALE for each in rows):
+        summary += f"\nto remove what is stale: {one_line(f'lockwarden clean {quote(surveyed.root)}')}"
+    return f"{table(_HEAD, (_row(each, host) for each in rows))}\n\n{summary}" if rows else summary
 
 
 def _worst_first(surveyed: Surveyed) -> tuple[int, int, str]:
-    worst = min(
-        ((_SEVERITIES[each.severity], _KINDS.get(Kind(each.kind), len(_KINDS))) for each in surveyed.findings),
-        default=(len(_SEVERITIES), 0),
-    )
-    return *worst, surveyed.view.worker
+    return *min(map(badness, surveyed.findings), default=NOTHING), surveyed.view.worker
 
 
-def _row(surveyed: Surveyed) -> tuple[str, ...]:
+def _row(surveyed: Surveyed, host: Host) -> tuple[str, ...]:
     view, claim = surveyed.view, surveyed.view.claim
     wrong = "; ".join(finding.reason for finding in surveyed.findings)
     if claim is None or view.verdict is Verdict.INVALID:
         return view.worker, view.verdict, "", "", "", wrong or view.unreadable
+    if view.verdict is Verdict.UNVERIFIABLE:
+        wrong = wrong or f"nobody here can tell: {doubt(claim, host)}"
     record = claim.record
     name = describe(record.pid).partition(" ")[0] if claim.process is Liveness.ALIVE else ""
     taken = record.acquired_at.timestamp() if record.acquired_at is not None else None

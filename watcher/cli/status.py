@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from rules.alerts import Alert
-from rules.model import Liveness, Severity
-from watcher.cli.facts import json_object, worker_fields
+from rules.model import Liveness
+from watcher.cli.facts import badness, json_object, worker_fields
 from watcher.cli.options import settings_options, workspace_argument
 from watcher.cli.table import age, plural, table
 from watcher.errors import UsageError, one_line
@@ -24,7 +24,6 @@ from watcher.survey import workspace_at
 NO_WATCHER = 3
 
 _HEAD = ("FIRING", "WORKER", "FOR", "SINCE", "WHY")
-_SEVERITIES = {severity: rank for rank, severity in enumerate(reversed(Severity))}
 
 
 @click.command()
@@ -71,7 +70,7 @@ def _live(directory: str, root: str, *, as_json: bool) -> int:
 def _as_text(root: str, report: Report) -> list[str]:
     now = time.time()
     facts = [f"{name:11}{one_line(fact)}" for name, fact in _facts(root, report, now)]
-    alerts = sorted(report.alerts, key=lambda alert: (_SEVERITIES[alert.finding.severity], alert.starts_at))
+    alerts = sorted(report.alerts, key=lambda alert: (badness(alert.finding), alert.starts_at))
     if not alerts:
         return facts
     return [*facts, "", *table(_HEAD, (_row(alert, now) for alert in alerts)).splitlines()]

@@ -103,13 +103,13 @@ def _text(view: LockView, host: Host) -> str:
         Verdict.HELD_BY_SESSION: f"held by session {session} (dead PID {pid})",
         Verdict.HELD_BY_AGENT: f"held by the agent behind dead PID {pid}",
         Verdict.STALE: f"stale (dead PID {pid})",
-        Verdict.UNVERIFIABLE: f"unverifiable ({_doubt(claim, host)})",
+        Verdict.UNVERIFIABLE: f"unverifiable ({doubt(claim, host)})",
         Verdict.INVALID: f"invalid: {view.unreadable}",
     }[view.verdict]
 
 
-def _doubt(claim: Claim, host: Host) -> str:
-    """Name what cannot be judged."""
+def doubt(claim: Claim, host: Host) -> str:
+    """Name what cannot be judged of an unverifiable claim."""
     record = claim.record
     if not host.is_here(record.hostname):
         return f"host {record.hostname}"

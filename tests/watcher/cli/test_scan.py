@@ -40,10 +40,11 @@ def test_the_worst_comes_first(home: Path, workspace: Path) -> None:
             done = scan([workspace, "--tmux-socket", tmux.path], home)
             data = scan([workspace, "--tmux-socket", tmux.path, "--json"], home)
     assert (done.returncode, done.stderr) == (1, "")
-    head, *rows, blank, summary = done.stdout.splitlines()
+    head, *rows, blank, summary, way_out = done.stdout.splitlines()
     assert head.split("  ")[0] == "WORKER"
     assert blank == ""
     assert summary.startswith("7 locks, 4 findings; 15 directories looked at, 0 skipped, ")
+    assert way_out == f"to remove what is stale: lockwarden clean {workspace}"
     assert [row.split()[:2] for row in rows] == [
         ["newer", "held_by_session"],
         ["orphan", "orphan"],
@@ -55,6 +56,7 @@ def test_the_worst_comes_first(home: Path, workspace: Path) -> None:
     ]
     assert f"the locks of newer and older both name pane {pane}" in rows[0]
     assert f"process {dead} is gone" in rows[2]
+    assert rows[4].endswith("  nobody here can tell: host elsewhere")
     assert f"{agent.pid} {Path(sys.executable).name}" in rows[5]
 
     assert (data.returncode, data.stderr) == (1, "")
@@ -69,7 +71,7 @@ def test_all_is_well(home: Path, workspace: Path) -> None:
     """With nothing wrong the exit code is 0, with locks and without any."""
     done = scan([workspace, "--no-tmux"], home)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("0 locks, 0 findings; 1 directories looked at")
+    assert done.stdout.startswith("0 locks, 0 findings; 1 directory looked at")
     with Agent(workspace, *NO_SESSION):
         done = scan([workspace, "--no-tmux"], home)
     assert (done.returncode, done.stderr) == (0, "")
