@@ -9,7 +9,7 @@ from rules.evaluate import evaluate
 from rules.model import Finding, Liveness, LockRecord, LockView, Moment
 from watcher import parts
 from watcher.errors import JobError, one_line
-from watcher.events import Reading, Rescanned, SessionsSeen, Unreadable
+from watcher.events import Reading, Rescanned, Unreadable
 from watcher.locks.lockfile import LockFile, read_worker_lock
 from watcher.paths import directory_of, worker_of
 from watcher.settings import Settings
@@ -106,9 +106,7 @@ def views_of(
     if naming:
         uids, tmux = {os.getuid(), *naming}, parts.tmux_options(settings)
         answers = look(tmux, uids, _now) if sessions is None else listed(sessions, uids, _now())
-        # The first server that has a number gets the claim: last those that have other claims for certain.
-        known = {reading.tmux_socket for reading in readings.values()}
-        for answer in sorted(answers, key=lambda each: isinstance(each, SessionsSeen) and each.socket in known):
+        for answer in answers:
             registry.apply(answer)
     registry.collect()
     return {worker: view for worker in readings if (view := registry.view(worker)) is not None}

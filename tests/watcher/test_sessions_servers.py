@@ -18,6 +18,17 @@ def test_one_number_on_two_servers_is_unknown() -> None:
     assert not known.wants_answer(known.locate(naming("%5")))
 
 
+def test_a_yes_waits_for_the_servers_that_have_not_answered() -> None:
+    """Of two servers the one that answers first gets no claim that may be the other's, unless the owner is known."""
+    known = directory(listing("/s", "/t"), answer("/s", "%5"))
+    assert state(known, naming("%5")) == (UNKNOWN, False)
+    assert known.wants_answer(known.locate(naming("%5")))
+    assert state(known, naming("%5", tmux_socket="/s")) == (ALIVE, True)
+    for last in (answer("/t"), silence("/t")):
+        known.see(last)
+        assert state(known, naming("%5")) == (ALIVE, True)
+
+
 def test_the_owners_environment_tells_servers_apart() -> None:
     """Where the owner's environment names one of the servers that have the id, it is that one's."""
     known = directory(listing("/s", "/t"), answer("/s", "%5"), answer("/t", "%5", server=2))

@@ -1,6 +1,7 @@
 """What the tmux servers have answered, and what that says of one session id. Pure.
 
-A "yes" counts whenever it was given, unless the process has died since. A "no" counts only where every server
+A "yes" counts whenever it was given, unless the process has died since, or it is not known which server is meant
+and one has not answered yet: it may have the same number. A "no" counts only where every server
 that is there gave it, and was asked after the lock was read; until then the answer is UNKNOWN, and a fresh one
 is wanted. A server that is not reachable may have the session, so it makes every "no" an UNKNOWN too.
 """
@@ -204,6 +205,8 @@ class SessionDirectory:
             and (ref := server.find(claim.record.session_id, alias=self._alias)) is not None
         ]
         own = [(server, ref) for server, ref in found if claim.tmux_socket in {"", server.socket}]
+        if own and not claim.tmux_socket and None in answers:
+            return replace(unknown, settled=False)
         if len(own) == 1:
             return _found(claim, *own[0])
         if found or any(isinstance(answer, Unreachable) for answer in answers) or self._unlisted(claim):

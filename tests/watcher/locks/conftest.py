@@ -1,10 +1,12 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.actors import wait_for
 from watcher.settings import Settings
 from watcher.settings.tree import Tmux
 
@@ -63,6 +65,13 @@ class TmuxServer:
         """The server's own pid."""
         return int(self("display-message", "-p", "#{pid}"))
 
+    def end(self) -> None:
+        """End the server, and wait until it is gone: it is there still for a moment after it has said goodbye."""
+        with suppress(subprocess.CalledProcessError):  # there is none
+            pid = self.pid
+            self("kill-server")
+            wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the end of tmux")
+
 
 @pytest.fixture
 def tmux_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], TmuxServer]]:
@@ -75,7 +84,7 @@ def tmux_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
 
     yield make
     for server in servers:
-        subprocess.run(["tmux", "-S", server.socket, "kill-server"], capture_output=True, check=False, timeout=PATIENCE)
+        server.end()
 
 
 @pytest.fixture
