@@ -7,6 +7,7 @@ the end, all is quiet: then what fires by the logs is what `lockwarden scan` fin
 """
 
 import argparse
+import contextlib
 import json
 import random
 import signal
@@ -109,16 +110,20 @@ class Crashes:
         verdicts = {lock["worker"]: lock["verdict"] for lock in scanned}
         found = {(lock["worker"], each["kind"]) for lock in scanned for each in lock["findings"]}
 
-        def holds() -> bool:
+        def differ() -> set[tuple[str, str]]:
             self._read()
             fires = {(line["worker"], line["kind"]) for line in self.file.firing.values()}
             # Collisions rest on history, and what nobody can judge now stays as it was.
-            differ = {worker for worker, kind in fires ^ found if kind != "collision"}
-            return all(verdicts.get(worker) == "unverifiable" for worker in differ)
+            return {
+                (worker, kind)
+                for worker, kind in fires ^ found
+                if kind != "collision" and verdicts.get(worker) != "unverifiable"
+            }
 
-        wait_for(holds, "the log to say that what is wrong fires, and nothing else")
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not differ(), "the log to say that what is wrong fires, and nothing else")
         watching.quiet(self._town)
-        assert holds()
+        assert not (wrong := differ()), (wrong, scanned, watching.lines)
         # Who took a lock and is gone is known to who saw him only.
         known = {
             worker: verdict.replace("held_by_agent", "unverifiable") for worker, verdict in self.file.locks.items()
