@@ -5,8 +5,8 @@
 
 `--session` defaults to `$TMUX_PANE`. `--remove` removes the lock before it writes it. Prints its pid once the lock
 is written, then stays for `--stay` seconds, or until somebody opens the FIFO and closes it; with `--again` it writes
-the lock once more for each line that it reads, and prints its pid each time. Standard library only: what writes
-locks in a test must not share code with what reads them.
+the lock once more for each line that it reads, and prints how many seconds that took. Standard library only: what
+writes locks in a test must not share code with what reads them.
 """
 
 import argparse
@@ -26,17 +26,18 @@ def main() -> None:
     if arguments.ignore_hup:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     take(arguments)
+    print(os.getpid(), flush=True)  # noqa: T201 - its answer
     if arguments.again:
         for _ in sys.stdin:
-            take(arguments)
+            print(take(arguments), flush=True)  # noqa: T201 - its answer
     if arguments.until:
         with open(arguments.until, "rb") as fifo:  # noqa: PTH123 - as below
             fifo.read()
     time.sleep(arguments.stay)
 
 
-def take(arguments: argparse.Namespace) -> None:
-    """Write the lock as it is to be written, and say so."""
+def take(arguments: argparse.Namespace) -> float:
+    """Write the lock as it is to be written; say within how many seconds it was gone and there again."""
     record = {
         "pid": arguments.pid or os.getpid(),
         "acquired_at": arguments.acquired_at or datetime.now(UTC).isoformat().replace("+00:00", "Z"),
@@ -47,6 +48,7 @@ def take(arguments: argparse.Namespace) -> None:
     os.makedirs(os.path.dirname(lock), exist_ok=True)  # noqa: PTH103, PTH120 - as above
     text = json.dumps({name: value for name, value in record.items() if value}, indent=2)
     written = lock + ".tmp" if arguments.how == "rename" else lock
+    began = time.monotonic()
     if arguments.remove:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(lock)  # noqa: PTH108 - as above
@@ -54,8 +56,7 @@ def take(arguments: argparse.Namespace) -> None:
         file.write(text)
     if written != lock:
         os.replace(written, lock)  # noqa: PTH105 - as above
-    sys.stdout.write(f"{os.getpid()}\n")
-    sys.stdout.flush()
+    return time.monotonic() - began
 
 
 def _arguments() -> argparse.Namespace:

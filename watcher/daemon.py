@@ -351,6 +351,8 @@ class Daemon:
             self._set_timer("vitals", self._loop.time() + _VITALS, self._show_vitals)
 
     def _elapse(self) -> None:
+        for worker in self._registry.overdue(self._loop.time()):
+            self._look(worker)
         self._detector.apply(Elapsed(self.now()))
         self._conclude()
 

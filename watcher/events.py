@@ -24,18 +24,20 @@ class Unreadable:
 class Reading:
     """What one look at one lock file gave: its content, its owner `uid`, and the recorded process as probed then.
 
-    `tmux_socket` is the server that the process's environment names, empty where it could not be read.
+    `tmux_socket` is the server that the process's environment names, empty where it could not be read. `file` is by
+    what the file itself is known again (device, inode, ctime in nanoseconds), None where that is not known.
     """
 
     content: LockRecord | Unreadable
     uid: int
     process: ProcessFact | None = None
     tmux_socket: str = ""
+    file: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LockSeen:
-    """The lock of `worker` was read. `recreated`: a deletion came in between since the last look."""
+    """The lock of `worker` was read. `recreated`: a deletion came in between since the last look, or before that."""
 
     worker: str
     reading: Reading

@@ -63,10 +63,11 @@ class Desk:
         fact: ProcessFact | None = None,
         recreated: bool = False,
         of: LockRecord | None = None,
+        file: tuple[int, int, int] | None = None,
     ) -> list[str]:
         """Have a lock be written and read at `t`; its process lives unless a `fact` says otherwise."""
         content = of if of is not None else record(pid, session_id, taken=t)
-        reading = Reading(content, ME, fact if fact is not None else alive(pid))
+        reading = Reading(content, ME, fact if fact is not None else alive(pid), file=file)
         return self.tell(LockSeen(worker, reading, at(t), recreated))
 
     def garble(self, t: float, worker: str, reason: str = "no JSON") -> list[str]:
@@ -100,7 +101,15 @@ class Desk:
         indexes = (kept._entries, kept._pids._keys, kept._ids._keys, kept._pins._keys, kept._panes._keys)
         by_key = (kept._pids._workers, kept._ids._workers, kept._pins._workers, kept._panes._workers)
         return not any(
-            (*indexes, *by_key, kept._sharers._queues, kept._sharers._places, kept._awaiting, kept._timers)
+            (
+                *indexes,
+                *by_key,
+                kept._sharers._queues,
+                kept._sharers._places,
+                kept._awaiting,
+                kept._leaving,
+                kept._timers,
+            )
         ) and (not any((self.book._entries, self.book._by_worker)))
 
 

@@ -122,6 +122,14 @@ def test_another_owner_replaces(desk: Desk) -> None:
     assert desk.write(2.05, "a", 11) == ["replaced a held", "resolved stale a refreshed"]
 
 
+def test_a_deletion_that_is_told_late_is_no_second_refresh(desk: Desk) -> None:
+    """Where the file that was made after it has been looked at already, it is known again."""
+    desk.write(1.0, "a", 10, file=(1, 2, 3))
+    assert desk.write(2.0, "a", 10, file=(1, 4, 5), of=record(10, taken=2.0)) == ["refreshed a held"]
+    assert desk.write(2.1, "a", 10, file=(1, 4, 5), of=record(10, taken=2.0), recreated=True) == []
+    assert desk.write(2.2, "a", 10, file=(1, 6, 7), of=record(10, taken=2.0), recreated=True) == ["refreshed a held"]
+
+
 # Releasing
 
 
@@ -137,11 +145,36 @@ def test_a_release_is_told_after_100_ms(desk: Desk) -> None:
     assert desk.registry.view("a") is None
 
 
-def test_time_that_passed_unnoticed_has_passed(desk: Desk) -> None:
-    """A lock that comes back after more than 100 ms was released, whoever woke up first."""
+def test_a_lock_that_was_seen_to_be_gone_for_100_ms_was_released(desk: Desk) -> None:
+    """A lock that comes back later is a new one, whoever woke up first."""
     desk.write(1.0, "a", 10)
     desk.delete(2.0, "a")
-    assert desk.write(2.1, "a", 10) == ["released a held", "acquired a held"]
+    assert desk.registry.overdue(2.099) == []
+    assert desk.registry.overdue(2.1) == ["a"]
+    assert desk.delete(2.1, "a") == ["released a held"]
+    assert desk.registry.overdue(2.1) == []
+    assert desk.write(2.2, "a", 10) == ["acquired a held"]
+
+
+def test_to_look_late_is_no_proof_of_a_release(desk: Desk) -> None:
+    """A lock that is back when somebody looks at last is its owner's still, and another's where another took it."""
+    desk.write(1.0, "a", 10)
+    desk.delete(2.0, "a")
+    assert desk.registry.overdue(2.5) == ["a"]
+    assert desk.write(2.5, "a", 10) == ["refreshed a held"]
+    assert desk.registry.overdue(9.0) == []
+    desk.delete(3.0, "a")
+    assert desk.write(5.0, "a", 11) == ["released a held", "acquired a held"]
+
+
+def test_a_lock_that_is_half_written_when_somebody_looks_late_may_be_its_owners(desk: Desk) -> None:
+    """Whose it is shows when it can be read; beyond the window of a collision it is nobody's business."""
+    desk.write(1.0, "a", 10)
+    desk.delete(2.0, "a")
+    assert desk.garble(2.5, "a", "empty") == []
+    assert desk.write(2.6, "a", 10) == ["refreshed a held"]
+    desk.delete(3.0, "a")
+    assert desk.garble(4.0, "a", "empty") == ["released a held"]
 
 
 def test_a_released_lock_has_the_verdict_it_had(desk: Desk) -> None:

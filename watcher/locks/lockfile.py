@@ -126,7 +126,7 @@ class LockFile:
 
     def reading(self, process: ProcessFact | None = None) -> Reading:
         """Return this look as the registry takes it, with what a probe said about the recorded process."""
-        return Reading(self.content, self.uid, process)
+        return Reading(self.content, self.uid, process, file=(self.device, self.inode, self.changed_ns))
 
     def is_same(self, other: "LockFile") -> bool:
         """Tell whether both looks saw the very same lock: the same inode with the same bytes.

@@ -11,7 +11,7 @@ from watcher.registry.changes import ChangeKind, LockChange
 class Entry:
     """One worker. `claim` is what the file said when last readable; `past` a claim that was released.
 
-    While the file is gone, `last` is how the lock was at that moment.
+    While the file is gone, `last` is how the lock was at that moment. `file` is by what the file is known again.
     """
 
     worker: str
@@ -23,6 +23,7 @@ class Entry:
     unreadable_since: float = 0.0
     gone_at: float | None = None
     last: LockView | None = None
+    file: tuple[int, int, int] | None = None
     recreated: bool = False
     pending: ChangeKind | None = None
     initial: bool = False

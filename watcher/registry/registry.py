@@ -5,14 +5,16 @@ number at a time; what they have come to goes out at the end (`collect`): lines 
 and the workers on which the rules must be asked again.
 
 A lock that disappears is not released at once: an owner that refreshes its lock by removing and writing it
-does so within `REFRESH_WINDOW`, and that is one refresh. While it is gone, while an unreadable file has its
-grace, and while tmux owes an answer, nothing is reported or ruled on that worker.
+does so within `REFRESH_WINDOW`, and that is one refresh. To have looked too late is no proof that it was gone for
+longer: whoever says that time has `Elapsed` is to look first at the locks that are `overdue`. While a lock is gone,
+while an unreadable file has its grace, and while tmux owes an answer, nothing is reported or ruled on that worker.
 """
 
 import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import assert_never
 
 from rules.model import (
@@ -85,6 +87,7 @@ class Registry:
         self._panes: Index[PaneRef] = Index()
         self._sharers = Sharers()
         self._awaiting: set[str] = set()
+        self._leaving: dict[str, float] = {}  # since when they are gone, longest first
         self._timers: list[tuple[float, str]] = []
         self._now = Moment(0.0, 0.0)
         self._out = Outbox()
@@ -114,6 +117,10 @@ class Registry:
     def names_pane(self, pane: PaneRef) -> bool:
         """Say whether a claim rests on a pane."""
         return pane in self._panes
+
+    def overdue(self, now: float) -> list[str]:
+        """List the workers whose lock will be released at `now` (monotonic seconds), unless it is seen again first."""
+        return list(takewhile(lambda worker: now >= self._leaving[worker] + REFRESH_WINDOW, self._leaving))
 
     def on_pid(self, pid: int) -> set[str]:
         """List the workers with a claim that rests on a pid."""
@@ -214,12 +221,16 @@ class Registry:
 
     def _see(self, worker: str, reading: Reading, *, recreated: bool = False, initial: bool = False) -> None:
         entry = self._entries.setdefault(worker, Entry(worker))
-        self._release_overdue(entry)
+        if not self._may_be_refreshed(entry, reading):
+            self._release_overdue(entry)
+        self._leaving.pop(worker, None)
         first = entry.reported is None and entry.pending is None
         if first:
             entry.pending, entry.initial = ChangeKind.ACQUIRED, initial
+        # Of a deletion one may hear late, when the file that was made after it has long been looked at.
+        recreated = recreated and (entry.file is None or entry.file != reading.file)
         entry.recreated = entry.recreated or recreated or entry.gone_at is not None
-        entry.gone_at = entry.last = None
+        entry.file, entry.gone_at, entry.last = reading.file, None, None
         if isinstance(reading.content, Unreadable):
             if not entry.unreadable:
                 entry.unreadable_since = self._now.mono - (reading.content.age if initial else 0.0)
@@ -252,9 +263,22 @@ class Registry:
 
     def _lose(self, worker: str) -> None:
         entry = self._entries.get(worker)
-        if entry is not None and entry.gone_at is None:
+        if entry is None:
+            return
+        if entry.gone_at is None:
             entry.gone_at, entry.last = self._now.mono, self._view(entry)
+            self._leaving[worker] = entry.gone_at
             self._out.touched.add(worker)
+        else:
+            self._release_overdue(entry)
+
+    def _may_be_refreshed(self, entry: Entry, reading: Reading) -> bool:
+        """Say whether a lock that is back may have been its owner's all the time that nobody looked."""
+        if entry.gone_at is None or entry.claim is None:
+            return False
+        if isinstance(reading.content, Unreadable):
+            return self._now.mono < entry.gone_at + self._window
+        return self._judge.same_owner(entry.claim, self._locate(self._judge.open(reading.content, reading, self._now)))
 
     def _release_overdue(self, entry: Entry) -> None:
         """Let go of a lock that has been gone for longer than a refresh takes."""
@@ -262,6 +286,7 @@ class Registry:
             self._release(entry, entry.gone_at)
 
     def _release(self, entry: Entry, gone_at: float) -> None:
+        self._leaving.pop(entry.worker, None)
         if entry.claim is not None:
             self._flush(entry)
         if entry.reported is not None and entry.last is not None:

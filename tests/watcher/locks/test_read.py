@@ -47,9 +47,11 @@ def test_reads_the_lock_of_a_worker(worker: Path, lock: Path) -> None:
 
 
 def test_a_look_becomes_a_reading(lock: Path) -> None:
-    """The registry takes the content, the owner, and the process as it was probed."""
+    """The registry takes the content, the owner, the process as it was probed, and by what the file is known again."""
     lock.write_bytes(DATA)
-    assert seen(read_lock(str(lock))).reading() == Reading(RECORD, os.geteuid())
+    status = lock.stat()
+    file = (status.st_dev, status.st_ino, status.st_ctime_ns)
+    assert seen(read_lock(str(lock))).reading() == Reading(RECORD, os.geteuid(), file=file)
 
 
 @AS_ROOT
